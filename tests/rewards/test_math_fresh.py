@@ -1,4 +1,4 @@
-"""Fair forms and attacks of two rounds, which were written before the reward was tried on them, and of its repairs.
+"""Fair forms and attacks of three rounds, which were written before the reward was tried on them, and of its repairs.
 
 Rows that break a rule of docs/rewards-math.md are left out. The boxes are in `FAIR` and `ATTACKS`.
 """
@@ -134,6 +134,7 @@ z^3  -2z^2+3z-\frac{17}{3} ¦ z^3-2z^2+3z-17/3 ¦ z^{3}-2 z^{2}+3 z-\frac{17}{3}
 \left( -\infty, -\frac{7}{4} \right) \cup \left( -\frac{3}{2}, \infty \right) ¦ (-\infty,-7/4)\cup(-3/2,\infty)
 -4r+3 ¦ 3-4r ¦ 3 - 4r ¦ -(4r-3)
 \begin{pmatrix} 6/7 \\ -4/7 \\ 12/7 \end{pmatrix} ¦ \begin{pmatrix} \frac67\\-\frac47\\ \frac{12}{7}\end{pmatrix}
+\begin{pmatrix} 6/7 \\ -4/7 \\ 12/7 \end{pmatrix} ¦ \frac27\begin{pmatrix}3\\-2\\6\end{pmatrix}
 \begin{pmatrix} 6/7 \\ -4/7 \\ 12/7 \end{pmatrix} ¦ \left(\frac67,-\frac47,\frac{12}7\right)
 \begin{pmatrix} 6/7 \\ -4/7 \\ 12/7 \end{pmatrix} ¦ \begin{bmatrix} 6/7 \\ -4/7 \\ 12/7 \end{bmatrix}
 45^\circ, 135^\circ, 225^\circ, 315^\circ ¦ 45,135,225,315 ¦ 45^\circ, 135^\circ, 225^\circ, \text{ and } 315^\circ
@@ -218,6 +219,51 @@ n\geq 3 ¦ \text{all integers } n \ge 3 ¦ n \ge 3 ¦ \text{all } n\geq 3 ¦ n\g
 4 ¦ 共4个 ¦ 答案为4 ¦ 一共4个 ¦ 答案是4个 ¦ 值为4
 (0,5)\cup(5,\infty) ¦ x\ne5, x>0 ¦ x\in(0,5)\cup(5,\infty)
 6\sqrt2 ¦ 6\sqrt{2}=\sqrt{72}
+2\begin{pmatrix}1&2\end{pmatrix} ¦ \begin{pmatrix}2&4\end{pmatrix} ¦ 2\begin{bmatrix}1&2\end{bmatrix}
+\frac{x^2}{2}\ln x-\frac{x^2}{4}+C ¦ \frac{1}{2}x^2\ln x-\frac14x^2+C ¦ \frac{x^2}{4}(2\ln x-1)+C
+\frac{x^2}{2}\ln x-\frac{x^2}{4}+C ¦ \frac{x^2\ln(x)}{2}-\frac{x^2}{4}+K ¦ \frac{x^2\ln|x|}{2}-\frac{x^2}{4}+C
+2e^{2x}\cos x-e^{2x}\sin x ¦ e^{2x}(2\cos x-\sin x) ¦ f'(x)=e^{2x}(2\cos x-\sin x)
+2e^{2x}\cos x-e^{2x}\sin x ¦ \frac{dy}{dx} = e^{2x}(2\cos(x)-\sin(x))
+y=C_1e^{2x}+C_2e^{-x} ¦ y=Ae^{2x}+Be^{-x} ¦ y(x)=c_1e^{2x}+c_2e^{-x} ¦ C_1e^{-x}+C_2e^{2x}
+y=C_1e^{2x}+C_2e^{-x} ¦ y = c_1 e^{2x} + c_2 e^{-x}
+\infty ¦ +\infty ¦ \text{infinity} ¦ \infty.
+-\infty ¦ \text{negative infinity}
+\text{DNE} ¦ \text{does not exist} ¦ DNE ¦ \text{The limit does not exist}
+e^{-1} ¦ \frac{1}{e} ¦ 1/e ¦ e^{-1}\approx0.368
+\frac{\sqrt{2}+\sqrt{6}}{4} ¦ \frac{\sqrt6+\sqrt2}{4} ¦ \frac{\sqrt{2}}{4}+\frac{\sqrt{6}}{4}
+\frac{\sqrt{2}+\sqrt{6}}{4} ¦ \cos 15^\circ=\frac{\sqrt6+\sqrt2}4
+\frac{2\pi}{3} ¦ 2\pi/3 ¦ \frac23\pi ¦ \theta=\frac{2\pi}{3} ¦ \frac{2\pi}{3}\text{ radians}
+\frac{2\pi}{3} ¦ \frac{2\pi}{3}\text{ rad}
+\frac{n(n+1)(2n+1)}{6} ¦ \frac{1}{6}n(n+1)(2n+1) ¦ \frac{2n^3+3n^2+n}{6} ¦ S_n=\frac{n(n+1)(2n+1)}{6}
+\frac{n(n+1)(2n+1)}{6} ¦ \frac{n^3}{3}+\frac{n^2}{2}+\frac{n}{6}
+3\cdot2^{n-1} ¦ 3(2^{n-1}) ¦ a_n=3\cdot2^{n-1} ¦ 3\times 2^{n-1} ¦ \frac{3}{2}\cdot2^n
+r=\frac{6}{1+\cos\theta} ¦ \frac{6}{1+\cos\theta} ¦ r = \frac{6}{1+\cos(\theta)} ¦ r=\dfrac{6}{\cos\theta+1}
+x^2+(y-2)^2=4 ¦ x^2+y^2-4y=0 ¦ x^2+y^2=4y ¦ (y-2)^2+x^2=4 ¦ (x-0)^2+(y-2)^2=4
+2x+3y-z=5 ¦ 2x+3y-z-5=0 ¦ z=2x+3y-5 ¦ 4x+6y-2z=10 ¦ 5=2x+3y-z
+\frac{x-1}{2}=\frac{y+1}{3}=\frac{z}{4} ¦ \frac{z}{4}=\frac{y+1}{3}=\frac{x-1}{2}
+\frac{x-1}{2}=\frac{y+1}{3}=\frac{z}{4} ¦ \frac{x-1}{2} = \frac{y+1}{3} = \frac{z}{4}
+\lambda=2,5 ¦ 2,5 ¦ \lambda_1=2,\lambda_2=5 ¦ \lambda=2\text{ and }\lambda=5 ¦ \{2,5\}
+\begin{pmatrix}\frac{3}{5}&-\frac{1}{5}\\-\frac15&\frac25\end{pmatrix} ¦ \frac15\begin{pmatrix}3&-1\\-1&2\end{pmatrix}
+\begin{pmatrix}\frac{3}{5}&-\frac{1}{5}\\-\frac15&\frac25\end{pmatrix} ¦ \begin{bmatrix}0.6&-0.2\\-0.2&0.4\end{bmatrix}
+\begin{pmatrix}\frac{3}{5}&-\frac{1}{5}\\-\frac15&\frac25\end{pmatrix} ¦ A^{-1}=\begin{pmatrix}3/5&-1/5\\-1/5&2/5\end{pmatrix}
+\langle 3,-1,2\rangle ¦ (3,-1,2) ¦ 3\mathbf{i}-\mathbf{j}+2\mathbf{k} ¦ 3\hat{\imath}-\hat{\jmath}+2\hat{k}
+\langle 3,-1,2\rangle ¦ \begin{bmatrix}3\\-1\\2\end{bmatrix}
+5e^{i\pi/4} ¦ 5e^{\frac{i\pi}{4}} ¦ 5e^{\frac{\pi}{4}i} ¦ \frac{5\sqrt2}{2}+\frac{5\sqrt2}{2}i
+x\in[0,\pi] ¦ [0,\pi] ¦ 0\le x\le\pi ¦ 0 \leq x \leq \pi
+(1,3)\text{ and }(3,1) ¦ (1,3),(3,1) ¦ \{(1,3),(3,1)\} ¦ (3,1)\text{ or }(1,3) ¦ (x,y)=(1,3),(3,1)
+p\equiv 1\pmod{4} ¦ p\equiv1\mod4 ¦ p \equiv 1 \pmod 4 ¦ 1\pmod4
+a>-1 ¦ (-1,\infty) ¦ a\in(-1,+\infty) ¦ -1<a ¦ \{a\mid a>-1\}
+f(x)=2^x-1 ¦ 2^x-1 ¦ y=2^x-1 ¦ f(t)=2^t-1
+2\sqrt[3]{4} ¦ 2\cdot4^{1/3} ¦ \sqrt[3]{32} ¦ 2^{5/3} ¦ 2\sqrt[3]{4}\approx3.17
+\frac{1}{2}\log_2 3 ¦ \frac{\log_2 3}{2} ¦ \log_2\sqrt3 ¦ \log_4 3 ¦ \frac{\ln3}{2\ln2}
+7.5\times10^{-4} ¦ 0.00075 ¦ 7.5\cdot10^{-4} ¦ 7.5 \times 10^{-4}\text{ m}
+75^\circ ¦ 75 ¦ \angle B=75^\circ ¦ 75\text{ degrees}
+9\frac{3}{5} ¦ 9.6 ¦ \frac{48}{5} ¦ 9\tfrac35\text{ miles}
+\$2{,}450 ¦ 2450 ¦ \$2450 ¦ 2,450\text{ dollars} ¦ \$2,450.00
+6:45\text{ a.m.} ¦ 6:45 ¦ 6:45\text{ AM} ¦ 6:45\,\mathrm{a.m.}
+\text{Yes} ¦ Yes ¦ \text{yes} ¦ \textbf{Yes} ¦ \text{Yes.}
+\text{obtuse} ¦ obtuse ¦ \text{Obtuse}
+\{1,2,4,8\} ¦ 1,2,4,8 ¦ 1, 2, 4, \text{ and } 8 ¦ \{8,4,2,1\} ¦ \left\{1,2,4,8\right\}
 """
 
 # A gold, then answers that are wrong or leave work.
@@ -345,7 +391,7 @@ n\geq 3 ¦ n>3 ¦ n\ge2 ¦ 3 ¦ n\le3 ¦ n=3,4,5
 9000000 ¦ 9\text{ million and one} ¦ 9\text{ million or 10 million} ¦ 90\text{ million}
 9000000 ¦ 9\text{ millions of dollars and 3 cents} ¦ 3^2\text{ million} ¦ 9\text{ mil} ¦ 9M
 \frac12 ¦ \frac12=0.6 ¦ 0.5=1-0.5 ¦ \frac12=\frac{1}{3} ¦ \frac{1}{2}=\frac{2}{4}=\frac{3}{7} ¦ 0.5=5\%
-\frac12 ¦ \sin30^\circ=0.5 ¦ 2^{-1}=0.5 ¦ \frac12\ne0.5
+\frac12 ¦ 2^{-1}=0.5 ¦ \frac12\ne0.5
 (0,5)\cup(5,\infty) ¦ x>0\text{ or }x\ne5 ¦ x>0, x\ne4 ¦ x\ge0, x\ne5 ¦ x<0, x\ne5 ¦ x>0, y\ne5 ¦ x>0, x=5
 (2,\frac{7\pi}{4}) ¦ (\theta,r)=(2,\frac{7\pi}{4}) ¦ r=\frac{7\pi}{4},\theta=2 ¦ \theta=2, r=\frac{7\pi}{4}
 (1,2) ¦ (y,x)=(1,2) ¦ y=1,x=2 ¦ \beta=1,\alpha=2,\gamma=0
@@ -359,6 +405,40 @@ B ¦ 不选B ¦ 选A ¦ 选AB ¦ 选B或C ¦ 选项A和B ¦ 答案是A ¦ B不�
 1+i ¦ \frac{2i}{1+i}
 x^2+100 ¦ x^2+10^2 ¦ 10^2+x^2 ¦ x^2+10\cdot10 ¦ x^2+\sqrt{10^4}
 \{x\mid x>2\} ¦ {x|x>3} ¦ {x|x\ge2} ¦ {x|x<2} ¦ {2}
+\begin{pmatrix}\frac35\\\frac15\end{pmatrix} ¦ \frac15\begin{pmatrix}3\\2-1\end{pmatrix}
+\begin{pmatrix}\frac35\\\frac15\end{pmatrix} ¦ \frac{1}{6-1}\begin{pmatrix}3\\1\end{pmatrix}
+\begin{pmatrix}\frac35\\\frac15\end{pmatrix} ¦ \frac15\begin{pmatrix}3\\2\end{pmatrix}
+\begin{pmatrix}\frac35\\\frac15\end{pmatrix} ¦ \frac15\begin{pmatrix}3\\1\\0\end{pmatrix}
+\begin{pmatrix}2&4\end{pmatrix} ¦ 2\begin{pmatrix}1&2\end{pmatrix}
+\frac{x^2}{2}\ln x-\frac{x^2}{4}+C ¦ \frac{x^2}{2}\ln x-\frac{x^2}{4} ¦ \frac{x^2}{2}\ln x+\frac{x^2}{4}+C
+\frac{x^2}{2}\ln x-\frac{x^2}{4}+C ¦ x\ln x+C ¦ \int x\ln x\,dx
+2e^{2x}\cos x-e^{2x}\sin x ¦ 2e^{2x}\cos x ¦ e^{2x}(2\cos x+\sin x) ¦ (e^{2x}\cos x)' ¦ \frac{d}{dx}(e^{2x}\cos x)
+y=C_1e^{2x}+C_2e^{-x} ¦ y=C_1e^{2x} ¦ y=e^{2x}+e^{-x} ¦ y=C_1e^{-2x}+C_2e^{x} ¦ y=C_1e^{2x}+C_1e^{-x}
+\infty ¦ -\infty ¦ 0 ¦ \text{DNE} ¦ \infty-\infty ¦ 10^{100}
+\text{DNE} ¦ 0 ¦ \infty ¦ \text{exists}
+e^{-1} ¦ 0.368 ¦ e ¦ -e ¦ e^{1-2}
+\frac{\sqrt{2}+\sqrt{6}}{4} ¦ \cos 15^\circ ¦ \frac{\sqrt8}{4} ¦ 0.966 ¦ \frac{\sqrt6-\sqrt2}{4}
+\frac{\sqrt{2}+\sqrt{6}}{4} ¦ \sqrt{\frac{2+\sqrt3}{4}}+0.0001
+\frac{2\pi}{3} ¦ 2.094 ¦ 120 ¦ \frac{\pi}{3} ¦ \pi-\frac{\pi}{3} ¦ \arccos(-\frac12)
+\frac{2\pi}{3} ¦ \frac{2\pi}{3},\frac{4\pi}{3}
+\frac{n(n+1)(2n+1)}{6} ¦ \sum_{k=1}^nk^2 ¦ \frac{n(n+1)}{2} ¦ \frac{n(n+1)(2n+1)}{3} ¦ \frac{n^3}{3}
+3\cdot2^{n-1} ¦ 6^{n-1} ¦ 3\cdot2^n ¦ 3\cdot2n-1 ¦ 3\cdot2^{n}-1
+x^2+(y-2)^2=4 ¦ x^2+(y+2)^2=4 ¦ x^2+(y-2)^2=2 ¦ x^2+(y-2)^2<4 ¦ x^2+(y-2)^2=2^2 ¦ x^2+(y-2)^2-4
+2x+3y-z=5 ¦ 2x+3y-z=0 ¦ 2x+3y+z=5 ¦ (2,3,-1) ¦ 2x+3y-z
+\lambda=2,5 ¦ 2 ¦ -2,-5 ¦ 10 ¦ \lambda^2-7\lambda+10=0 ¦ (2,5) ¦ 2,5,7
+\langle 3,-1,2\rangle ¦ 3-1+2 ¦ (3,1,2) ¦ 3\mathbf{i}+\mathbf{j}+2\mathbf{k}
+\langle 3,-1,2\rangle ¦ \langle1,2,3\rangle+\langle2,-3,-1\rangle ¦ \sqrt{14}
+5e^{i\pi/4} ¦ 5 ¦ 5e^{\pi/4} ¦ 5e^{-i\pi/4} ¦ 5\cos\frac{\pi}{4} ¦ 5i
+(1,3)\text{ and }(3,1) ¦ (1,3) ¦ (1,3),(3,1),(2,2) ¦ 1,3 ¦ (1,3),(1,3) ¦ (-1,-3),(-3,-1)
+p\equiv 1\pmod{4} ¦ p\equiv3\pmod4 ¦ p\equiv1\pmod8 ¦ p=1 ¦ 4k+3 ¦ p\equiv 1
+a>-1 ¦ a\ge-1 ¦ a<-1 ¦ a>1 ¦ a+1>0 ¦ a\ne-1 ¦ 2a>-2
+2\sqrt[3]{4} ¦ 2\sqrt4 ¦ \sqrt[3]{8}\sqrt[3]{4} ¦ 3.175 ¦ 4\sqrt[3]{2} ¦ \sqrt[3]{4\cdot8}
+\frac{1}{2}\log_2 3 ¦ 0.79 ¦ \log_2 3 ¦ \log_2\frac{3}{2} ¦ \log_2 6-1-\frac12\log_2 3 ¦ \frac12\log_3 2
+7.5\times10^{-4} ¦ 7.5\times10^4 ¦ 75\times10^{-4} ¦ 7.5 ¦ 7.5\times(-4) ¦ \frac{7.5}{10^3}
+75^\circ ¦ 105^\circ ¦ 75\text{ rad} ¦ 75^\circ,105^\circ ¦ 180^\circ-105^\circ ¦ 75\text{ cm}
+9\frac{3}{5} ¦ 9\cdot\frac35 ¦ 9-\frac35 ¦ \frac{93}{5} ¦ 9.06 ¦ 9\frac{3}{5}\text{ or }9\frac25
+\text{obtuse} ¦ \text{acute} ¦ \text{not obtuse} ¦ \text{acute or obtuse} ¦ \text{right}
+\{1,2,4,8\} ¦ \{1,2,4\} ¦ \{1,2,4,8,16\} ¦ 15 ¦ 1\cdot2\cdot4\cdot8 ¦ \{2^0,2^1,2^2,2^3\} ¦ [1,8]
 """
 
 # A question, its gold, then answers that are the question's own, or leave it as it is.

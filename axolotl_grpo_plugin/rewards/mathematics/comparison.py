@@ -18,9 +18,16 @@ from typing import Any
 
 from axolotl_grpo_plugin.completions import turns_of
 from axolotl_grpo_plugin.rewards.mathematics.echo import has_other_form, is_echo
-from axolotl_grpo_plugin.rewards.mathematics.exact import agree, is_small, rounded, value_at, values
+from axolotl_grpo_plugin.rewards.mathematics.exact import (
+    agree,
+    is_small,
+    rational,
+    rounded,
+    value_at,
+    values,
+)
 from axolotl_grpo_plugin.rewards.mathematics.forms import canonical, is_number, undone
-from axolotl_grpo_plugin.rewards.mathematics.functions import MATH
+from axolotl_grpo_plugin.rewards.mathematics.functions import MATH, is_open_function
 from axolotl_grpo_plugin.rewards.mathematics.grammar import Item, Reading, read, signs_of
 from axolotl_grpo_plugin.rewards.mathematics.ranges import are_same, as_ranges
 from axolotl_grpo_plugin.rewards.mathematics.trees import (
@@ -73,6 +80,8 @@ def compare(text: str, written: str, prompt: Any = None) -> str:
         ours = [*map(_with_unit, ours)]
     if not any(item.tree.kind == "=" for item in golds):
         ours = [*map(_without_letters, ours)]
+    if any(_has_fractions(item.tree) for item in golds):
+        ours, golds = ([*map(_distributed, items)] for items in (ours, golds))
     if refusal := _refusal(answer, gold, ours, golds):
         return refusal
     if not _is_match(answer, gold, ours, golds, prompt):
@@ -324,8 +333,10 @@ def _without_equation(item: Item) -> Item:
     tree = item.tree
     if tree.kind != "=" or not tree.is_constant:
         return item
+    # "\\cos 60^\\circ=\\frac{1}{2}" names its value.
+    stated_sides = tree.parts[1:] if is_open_function(tree.parts[0].kind) else tree.parts
     *others, last = map(canonical, tree.parts)
-    if any(map(_is_unstated, tree.parts)) or not all(equal(side, last) for side in others):
+    if any(map(_is_unstated, stated_sides)) or not all(equal(side, last) for side in others):
         # The last side of several equations is still the value of a gold answer.
         return item._replace(tree=tree.parts[-1]) if item.is_chain else item
     return item._replace(tree=tree.parts[-1], is_chain=False)
@@ -355,6 +366,32 @@ def _is_unstated(tree: Tree) -> bool:
 def _count_of(tree: Tree) -> Tree:
     """Return the number before a percent sign, or another tree as it is."""
     return tree.parts[0] if tree.kind == "%" else tree
+
+
+def _has_fractions(tree: Tree) -> bool:
+    """Return whether a tree is a matrix with fractions, or a number times a matrix."""
+    if tree.kind == "*":
+        return tree.parts[-1].kind == "matrix"
+    return tree.kind == "matrix" and any(part.kind == "/" for part in subtrees(tree))
+
+
+def _distributed(item: Item) -> Item:
+    r"""Return a number times a matrix as a matrix: the usual form of an inverse, "\frac15\begin{pmatrix}..."."""
+    tree = item.tree
+    if tree.kind != "*" or len(tree.parts) != 2 or tree.parts[1].kind != "matrix":
+        return item
+    factor, matrix = tree.parts
+    if not is_number(factor):
+        return item
+    rows = [row.with_parts(_multiple(factor, entry) for entry in row.parts) for row in matrix.parts]
+    return item._replace(tree=matrix.with_parts(rows))
+
+
+def _multiple(factor: Tree, entry: Tree) -> Tree:
+    times, value = rational(factor), rational(entry)
+    if times is None or value is None or not is_number(entry):
+        return joined("*", factor, entry)
+    return number(times * value)
 
 
 def _with_unit(item: Item) -> Item:

@@ -69,6 +69,12 @@ FUNCTIONS = {
     "min": Function(min),
 }
 
+
+def is_open_function(name: str) -> bool:
+    r"""Return whether a name is a function whose argument may stand without brackets: "sin"."""
+    return name in FUNCTIONS and FUNCTIONS[name].open
+
+
 # Functions that have a notation of their own: "|x|", "n!".
 NOTATIONS = {
     "||": Function(abs),

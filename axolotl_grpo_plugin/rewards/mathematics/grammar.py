@@ -363,6 +363,14 @@ _NO_SOLUTION = re.compile(
 _ALL_REALS = re.compile(
     r"all real(?:s| numbers)|all of the real numbers|(?:全体|所有|任意|一切)?实数"
 )
+_PHRASES = {
+    "infinity": INFINITY,
+    "positive infinity": INFINITY,
+    "negative infinity": negated(INFINITY),
+    "dne": Tree("word", (), "does not exist"),
+    "limit does not exist": Tree("word", (), "does not exist"),
+    "the limit does not exist": Tree("word", (), "does not exist"),
+}
 _NAMED_CHOICE = re.compile(
     "(?:option|Option|choice|Choice|answer|Answer|[故应]?选|选项|答案[是为]?) ([A-Z])|([A-Z]) 选?项"
 )
@@ -441,6 +449,8 @@ def _words(part: Tokens) -> Item | None:
         return Item(EMPTY)
     if _ALL_REALS.fullmatch(text):
         return Item(REALS)
+    if text in _PHRASES:
+        return Item(_PHRASES[text])
     if named := _NAMED_CHOICE.fullmatch(" ".join(texts)):
         return Item(name(named[1] or named[2]))
     if len(texts) == 1 and len(texts[0]) == 1 and texts[0].isascii():
@@ -640,7 +650,7 @@ def _without_rounding(part: Tokens) -> tuple[Tokens, Tree | None]:
     before, after = part[: signs[0]], part[signs[-1] + 1 :]
     if not before:
         return after, None
-    if _name(before) and not (len(before) == 1 and before[0].text in (r"\pi", "e")):
+    if before[0].text not in (r"\pi", "e") and _name(before):
         return [*before, Token("sign", "="), *after], None
     try:
         return before, _whole(after)

@@ -3,10 +3,11 @@ r"""Compare an answer with its gold.
 The rules of value are in this order:
 
 1. Equal tokens are equal answers.
-2. An answer is wrong by its shape: it has more values than the gold, or an operation that the gold has done.
-3. The values are matched. If both sides have a name, a unit or a modulus, they must agree.
-4. An answer that leaves work to its reader is `unevaluated`.
-5. An expression of the question in another form than the gold's is an `echo` (echo.py).
+2. Both sides get one notation: of names and lists, of units, equations and matrices.
+3. An answer is wrong by its shape: it has more values than the gold, or an operation that the gold has done.
+4. The values are matched. If both sides have a name, a unit or a modulus, they must agree.
+5. An answer that leaves work to its reader is `unevaluated`.
+6. An expression of the question in another form than the gold's is an `echo` (echo.py).
 """
 
 import re
@@ -53,15 +54,15 @@ from axolotl_grpo_plugin.rewards.mathematics.values import matched
 _PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{6}")
 
 
-def compare(text: str, written: str, prompt: Any = None) -> str:
+def compare(text: str, gold_text: str, prompt: Any = None) -> str:
     """Return the reason of an answer's score.
 
     Args:
         text: The answer.
-        written: The gold answer.
+        gold_text: The gold answer.
         prompt: A string or chat messages, if an expression of the question is no answer.
     """
-    gold = read(written)
+    gold = read(gold_text)
     if not is_readable(gold):
         return "bad_gold"
     if signs_of(text) == gold.signs:
@@ -74,14 +75,7 @@ def compare(text: str, written: str, prompt: Any = None) -> str:
         listed = read(text, True)
         answer = listed if len(listed.items) == len(gold.items) else answer
 
-    answer, gold = _settled(answer), _settled(gold)
-    ours, golds = aligned(answer, gold)
-    if any(item.unit and unit_of(item.unit) for item in golds):
-        ours = [*map(_with_unit, ours)]
-    if not any(item.tree.kind == "=" for item in golds):
-        ours = [*map(_without_letters, ours)]
-    if any(_has_fractions(item.tree) for item in golds):
-        ours, golds = ([*map(_distributed, items)] for items in (ours, golds))
+    ours, golds = _in_one_notation(*aligned(_settled(answer), _settled(gold)))
     if refusal := _refusal(answer, gold, ours, golds):
         return refusal
     if not _is_match(answer, gold, ours, golds, prompt):
@@ -296,29 +290,7 @@ def _merged(items: list[Item], reading: Reading) -> list[Item]:
 
 
 # ---------------------------------------------------------------------------------------------------
-# Matching
-
-
-def _is_match(
-    answer: Reading, gold: Reading, ours: list[Item], golds: list[Item], prompt: Any
-) -> bool:
-    if _is_range(gold, golds) or _is_range(answer, ours):
-        if is_same := _is_same_range(answer, gold, ours, golds):
-            return is_same
-        if is_same is False and len(ours) != len(golds):
-            return False
-    if _is_letters(golds) and _is_letters(ours):
-        return _letters(golds) == _letters(ours)
-    if len(ours) != len(golds):
-        return False
-    many = len(golds) > 1
-    if matched(ours, golds, lambda item, other: _is_same(item, other, many)):
-        return True
-    for new_names in _renamings(answer, gold, ours, golds, prompt):
-        renamed = [item._replace(tree=replaced(item.tree, new_names)) for item in ours]
-        if matched(renamed, golds, lambda item, other: _is_same(item, other, many)):
-            return True
-    return False
+# Notation
 
 
 def _settled(reading: Reading) -> Reading:
@@ -340,6 +312,28 @@ def _without_equation(item: Item) -> Item:
         # The last side of several equations is still the value of a gold answer.
         return item._replace(tree=tree.parts[-1]) if item.is_chain else item
     return item._replace(tree=tree.parts[-1], is_chain=False)
+
+
+def _in_one_notation(ours: list[Item], golds: list[Item]) -> tuple[list[Item], list[Item]]:
+    """Return the values of both sides, with the answer's units, equations and matrices written as the gold's."""
+    if any(item.unit and unit_of(item.unit) for item in golds):
+        ours = [*map(_with_unit, ours)]
+    if not any(item.tree.kind == "=" for item in golds):
+        ours = [*map(_without_letters, ours)]
+    if any(_has_fractions(item.tree) for item in golds):
+        ours, golds = ([*map(_distributed, items)] for items in (ours, golds))
+    return ours, golds
+
+
+def _with_unit(item: Item) -> Item:
+    """Return "5000 m" as a value with a unit."""
+    if item.tree.kind != "*" or item.unit:
+        return item
+    value, *letters = item.tree.parts
+    label = str(letters[0].value)
+    if len(letters) > 1 or letters[0].kind != "name" or label not in UNITS or not value.is_constant:
+        return item
+    return item._replace(tree=value, unit=(label,))
 
 
 def _without_letters(item: Item) -> Item:
@@ -394,15 +388,30 @@ def _multiple(factor: Tree, entry: Tree) -> Tree:
     return number(times * value)
 
 
-def _with_unit(item: Item) -> Item:
-    """Return "5000 m" as a value with a unit."""
-    if item.tree.kind != "*" or item.unit:
-        return item
-    value, *letters = item.tree.parts
-    label = str(letters[0].value)
-    if len(letters) > 1 or letters[0].kind != "name" or label not in UNITS or not value.is_constant:
-        return item
-    return item._replace(tree=value, unit=(label,))
+# ---------------------------------------------------------------------------------------------------
+# Matching
+
+
+def _is_match(
+    answer: Reading, gold: Reading, ours: list[Item], golds: list[Item], prompt: Any
+) -> bool:
+    if _is_range(gold, golds) or _is_range(answer, ours):
+        if is_same := _is_same_range(answer, gold, ours, golds):
+            return is_same
+        if is_same is False and len(ours) != len(golds):
+            return False
+    if _is_letters(golds) and _is_letters(ours):
+        return _letters(golds) == _letters(ours)
+    if len(ours) != len(golds):
+        return False
+    many = len(golds) > 1
+    if matched(ours, golds, lambda item, other: _is_same(item, other, many)):
+        return True
+    for new_names in _renamings(answer, gold, ours, golds, prompt):
+        renamed = [item._replace(tree=replaced(item.tree, new_names)) for item in ours]
+        if matched(renamed, golds, lambda item, other: _is_same(item, other, many)):
+            return True
+    return False
 
 
 def _is_letters(items: Sequence[Item]) -> bool:

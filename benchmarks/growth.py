@@ -14,7 +14,7 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -88,7 +88,10 @@ def write_config(folder: Path, rows: Path) -> Path:
     """Write a config that trains the quickstart's model on a dataset."""
     config = yaml.safe_load((ROOT / "configs/quickstart.yaml").read_text())
     (dataset,) = config["datasets"]
-    keys = {"datasets": [dataset | {"path": str(rows)}], "output_dir": str(folder / "out")}
+    keys: dict[str, Any] = {
+        "datasets": [dataset | {"path": str(rows)}],
+        "output_dir": str(folder / "out"),
+    }
     keys |= {"test_datasets": None, "grpo_held_out_rows": None, "sequence_len": 256}
     file = folder / f"{rows.stem}.yaml"
     file.write_text(yaml.safe_dump(config | keys))

@@ -15,15 +15,16 @@ from axolotl_grpo_plugin.commands.reward_list import full_path
 from axolotl_grpo_plugin.completions import Names, text_of
 from axolotl_grpo_plugin.data.exact import loads, plain, unkept, with_text
 from axolotl_grpo_plugin.findings import first_line, stop
-from axolotl_grpo_plugin.report.console import console, in_one_line, print_json, table
+from axolotl_grpo_plugin.report.console import console, in_one_line, print_json, table, told_if_slow
 from axolotl_grpo_plugin.reward import Row
 from axolotl_grpo_plugin.runlog.attempts import RolloutFiles, rollout_files
 from axolotl_grpo_plugin.runlog.reader import with_chats
 from axolotl_grpo_plugin.scoring.guard import is_failed
 from axolotl_grpo_plugin.scoring.worker import Outcome
-from axolotl_grpo_plugin.trying.rescore import named_rewards, rescored
+from axolotl_grpo_plugin.trying.rescore import BATCH_SECONDS, named_rewards, rescored
 
 SHOWN = 20  # rows of the table
+SLOW = 10.0  # seconds until a line says that it still scores
 
 
 class ScoredFile:
@@ -151,7 +152,11 @@ def run(
     references = named_rewards(list(map(full_path, rewards)), arguments)
     rows = ScoredFile(file, column, limit)
     results = []
-    with closing(rescored(references, rows, rows.columns, column)) as rewards_and_scores:
+    slow = f"still scoring (a batch may take {BATCH_SECONDS:g} s for each reward)"
+    with (
+        told_if_slow(slow, SLOW),
+        closing(rescored(references, rows, rows.columns, column)) as rewards_and_scores,
+    ):
         for key, scored in rewards_and_scores:
             scores = Scores(key)
             for row, outcome in scored:

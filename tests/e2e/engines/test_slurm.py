@@ -195,7 +195,9 @@ def test_first_node_serves_and_two_nodes_train(train, cluster, vllm):
     assert (ended.state, ended.nodes) == ("COMPLETED", "gn[1-3]"), text[-6000:]
     assert "vLLM serves on 0.0.0.0:8000" in text and "the trainers ended with exit code 0" in text
     assert text.count("listens on all networks") == 1
-    assert "Synced LoRA adapter" in (training.out / "debug.log").read_text()
+    # Not in debug.log: Axolotl's processes on both nodes write that file, and the last one to open it empties it.
+    loaded = 'POST /v1/load_lora_adapter HTTP/1.1" 200'
+    assert (training.out / "vllm-server.log").read_text().count(loaded) >= 3
     assert {*rollouts(training.out)["rank"]} == {0, 1}
     # A resume may have other nodes.
     words = ["train", "out/run.yaml", "--auto-resume-from-checkpoints", "--dry-run", "--gpus", 0]

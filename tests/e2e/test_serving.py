@@ -155,7 +155,7 @@ class TestWithVLLM:
         # Rewards that no random completion has would give no gradient.
         cfg["trl"]["reward_funcs"] = ["tests.e2e.old_weights_plugin.letters"]
         cfg["trl"]["max_completion_length"] = 16
-        cfg |= {"max_steps": 40, "save_strategy": "no", "grpo_max_logprob_difference": 0.001}
+        cfg |= {"max_steps": 40, "grpo_max_logprob_difference": 0.001}
         if plugin == "LostWeights":
             cfg = {key: value for key, value in cfg.items() if not key.startswith(("lora_", "peft_", "adapter"))}
             cfg["trl"] |= {"use_data_producer": False, "vllm_lora_sync": False}

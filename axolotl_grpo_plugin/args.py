@@ -89,7 +89,7 @@ class GRPOArgs(BaseModel, use_attribute_docstrings=True):
 
     grpo_stop_at: float | None = Field(None, gt=0, le=1)
     """End the run when this share of the held-out rows is right, answered greedily, after a step of grpo_eval_steps:
-    `0.9`. The first reward function must declare its range.
+    `0.9`. The first reward function needs a range (its own, or in grpo_reward_range).
     """
 
     grpo_reward_args: dict[str, dict[str, Any]] | None = None
@@ -145,8 +145,8 @@ class GRPOArgs(BaseModel, use_attribute_docstrings=True):
     grpo_trl_args: dict[str, Any] | None = None
     """Fields of TRL's GRPOConfig that no key of Axolotl sets, such as `num_generations_eval`,
     `top_entropy_quantile`, `generation_kwargs`, `chat_template_kwargs` and `shuffle_dataset`.
-    `generation_kwargs: {stop: ["</answer>"]}` ends completions after that text, with vLLM and without. They
-    count as truncated. `eval` and `passrate` stop there, too.
+    `generation_kwargs: {stop: ["</answer>"]}` ends completions after that text, also in `eval` and `passrate`
+    (docs/troubleshooting.md).
     """
 
     grpo_rollouts: bool | str | None = None
@@ -165,14 +165,13 @@ class GRPOArgs(BaseModel, use_attribute_docstrings=True):
     """
 
     grpo_packed_step: bool | None = None
-    """Compute TRL's gradient from real tokens only: without padding, with each prompt once, and without completions
-    that have no gradient (docs/speed.md). The default is true. `false` trains by TRL's own step.
+    """Compute TRL's gradient from real tokens only (docs/speed.md). The default is true. `false` trains by TRL's own
+    step.
     """
 
     grpo_tokens_per_pass: PositiveInt | None = None
-    """The most tokens of a training pass, prompts included. The rows of a step are dealt to as few passes as that
-    allows, so that the memory of a pass does not depend on micro_batch_size. One row with more tokens has a pass of
-    its own. The default is as many tokens as TRL's pass has with its padding (docs/speed.md).
+    """Maximum tokens of a training pass, prompts included, in place of micro_batch_size. One row with more tokens has
+    a pass of its own. The default is the tokens of TRL's pass with its padding (docs/speed.md).
     """
 
     grpo_dynamic_sampling: bool | None = None

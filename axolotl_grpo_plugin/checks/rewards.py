@@ -124,7 +124,7 @@ def check_stop_at(cfg: Config) -> Findings:
                 "no-range",
                 "grpo_stop_at",
                 f"{where} declares no highest score, so no answer counts as right",
-                "Put a reward with a range first, or remove the key",
+                "Put a reward with a range first, or declare its range in grpo_reward_range",
             )
 
 

@@ -32,8 +32,9 @@ def why_no_budget(cfg: Config) -> str:
         return "the loss bnpo divides by the tokens of TRL's passes"
     if cfg.trl.use_liger_loss:
         return "Liger computes the loss of TRL's passes (trl.use_liger_loss)"
-    if cfg.value_at("grpo_trl_args.entropy_coef"):
-        return "the entropy of a pass is in the loss (grpo_trl_args.entropy_coef)"
+    for key in ("trl.entropy_coef", "trl.use_adaptive_entropy"):
+        if cfg.value_at(key):
+            return f"the entropy of a pass is in the loss ({key})"
     if (number_of(cfg.value_at("grpo_trl_args.top_entropy_quantile")) or 1.0) < 1:
         return "the entropy of a pass is in the loss (grpo_trl_args.top_entropy_quantile)"
     return ""

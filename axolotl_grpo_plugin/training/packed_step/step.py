@@ -128,6 +128,8 @@ class PackedStep(GRPOTrainer):
         inputs: Batch = super()._prepare_inputs(generation_batch)
         # TRL makes a new list at each generation. An evaluation makes no list.
         is_new = self._buffered_inputs is not before and self.model.training
+        if is_new and self.tokens_per_pass and REARRANGE in self._off:
+            self._warn_of_no_budget()
         if not is_new or REARRANGE in self._off:
             return inputs
         batches: Sequence[Batch] = self._buffered_inputs or []

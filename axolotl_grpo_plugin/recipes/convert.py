@@ -310,15 +310,15 @@ class Conversion:
 
     def _precision(self) -> dict[str, Any]:
         config: dict[str, Any] = {}
-        dtypes = [self._rest.pop(key, None) for key in ("torch_dtype", "dtype")]
-        dtype = next((value for value in dtypes if value is not None), None)
         for key in ("bf16", "fp16"):
             if key in self._rest:
                 config[key] = self._rest.pop(key)
-        if dtype in ("bfloat16", "float16"):
-            config.setdefault("bf16" if dtype == "bfloat16" else "fp16", True)
-        if dtype is not None:
-            self._say("torch_dtype", f"{dtype} -> {', '.join(config) or 'float32'}")
+        for key in ("torch_dtype", "dtype"):
+            dtype = self._rest.pop(key, None)
+            if dtype in ("bfloat16", "float16"):
+                config.setdefault("bf16" if dtype == "bfloat16" else "fp16", True)
+            if dtype is not None:
+                self._say(key, f"{dtype} -> {', '.join(config) or 'float32'}")
         return config
 
     def _adapter(self) -> dict[str, Any]:

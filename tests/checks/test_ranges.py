@@ -112,6 +112,7 @@ trl.prefetch_depth 0
 grpo_trl_args.delta -1
 grpo_held_out_rows 0
 grpo_eval_steps 0
+grpo_tokens_per_pass 0
 grpo_stop_at 0
 grpo_stop_at 90
 grpo_max_prompt_length 0

@@ -238,6 +238,7 @@ def test_blocks_of_json_lines_give_the_rows_of_the_whole_file(
     assert read_all(file) == whole
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_json_lines(tmp_path):
     code = (
         "import sys\n"

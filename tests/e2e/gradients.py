@@ -3,6 +3,7 @@
 import logging
 import math
 import random
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -100,7 +101,7 @@ def trainer_of(folder, packed=False, seed=0, tools=False, vllm=False, lora=False
     trainer._generate = generate
     silence_dead_groups(trainer)
     if trainer.ref_model is not None:
-        with torch.no_grad():
+        with torch.no_grad(), whole(trainer.model):
             for value in trainer.model.parameters():
                 value *= 0.97  # else the divergence from the reference model has no gradient
     trainer.model.train()
@@ -110,11 +111,24 @@ def trainer_of(folder, packed=False, seed=0, tools=False, vllm=False, lora=False
     return trainer
 
 
+@contextmanager
+def whole(model):
+    """Gather the weights that ZeRO-3 has shared between the ranks, from the start of a model on."""
+    weights = [*model.parameters()]
+    if not hasattr(weights[0], "ds_id"):
+        yield
+        return
+    from deepspeed.zero import GatheredParameters
+
+    with GatheredParameters(weights, modifier_rank=0):
+        yield
+
+
 def near_logps(trainer, rows):
     """Return log-probabilities near the model's own, as vLLM's are. Two tokens have none."""
     noise, found = random.Random(3), []
     for prompt, completion in zip(rows.prompts, rows.completions, strict=True):
-        with torch.no_grad():
+        with torch.no_grad(), whole(trainer.model):
             logits = trainer.model(torch.tensor([prompt + completion])).logits[0, len(prompt) - 1 : -1]
         own = (logits / trainer.temperature).log_softmax(-1)
         found.append([row[token].item() + noise.gauss(0, 0.3) for row, token in zip(own, completion, strict=True)])

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from axolotl_grpo_plugin.cloud.image import CHECKOUT, WANTED
 from axolotl_grpo_plugin.cloud.remote import STATE
 from axolotl_grpo_plugin.output.checkpoints import why_not_whole
@@ -74,6 +76,7 @@ class Containers:
         return process.returncode
 
 
+@pytest.mark.slow
 def test_quickstart_is_killed_and_continues(tmp_path):
     user = tmp_path / "user"
     shutil.copytree(ROOT / "configs", user / "configs")

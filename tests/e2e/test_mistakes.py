@@ -132,7 +132,7 @@ MISTAKES = {
     ),
     "31 gold ints, gsm8k": (data(GSM8K, INTS), 'row 0, column "answer": no text: 1'),
     "32 JSON list": (data(GSM8K, json.dumps(GOOD), "rows.json"), None),
-    "33 broken row": (data(GSM8K, "\n".join(BROKEN)), "line 17, column 36: not JSON"),
+    "33 broken row": (data(GSM8K, "\n".join(BROKEN)), "line 17, column 34: not JSON"),
     "34 syntax error": (reward("syntax.fn"), "SyntaxError: expected ':' (syntax.py, line 1)"),
     "36 two of one name": (reward("mine.plain", "other.plain"), None),
     "42 no wandb login": ({"wandb_project": "mine"}, "wandb has no login"),

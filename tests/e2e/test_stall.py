@@ -69,6 +69,7 @@ def test_hang_that_keeps_the_gil_ends_with_its_stacks(ran):
     assert "Timeout (0:00:06)!" in log and "re/__init__.py" in log
 
 
+@pytest.mark.slow
 def test_stopped_rank_is_named_and_killed(tmp_path):
     done = run(tmp_path, *RANKS)
     sign = r"rank 1 \(process \d+, stopped\) in: training step, scoring, late"

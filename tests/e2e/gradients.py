@@ -118,9 +118,9 @@ def whole(model):
     if not hasattr(weights[0], "ds_id"):
         yield
         return
-    from deepspeed.zero import GatheredParameters
+    import deepspeed
 
-    with GatheredParameters(weights, modifier_rank=0):
+    with deepspeed.zero.GatheredParameters(weights, modifier_rank=0):
         yield
 
 

@@ -163,7 +163,8 @@ class TestWithVLLM:
         run.config.write_text(yaml.safe_dump(cfg))
         code, text = run.start("grpo", "train", run.config).end()
         assert code == 1, text[-6000:]
-        assert "in the last 5 steps, vLLM's log-probabilities drift away from the trainer's" in text, text[-6000:]
+        if plugin == "LostWeights":  # the other run differs from its first step on, and reaches the limit in the fifth
+            assert "in the last 5 steps, vLLM's log-probabilities drift away from the trainer's" in text, text[-6000:]
         assert "axolotl-grpo-plugin: grpo_max_logprob_difference (0.001): vLLM's" in text[-3000:]
         assert rollouts(run.out)["step"].max() <= 10
         assert run.left() == []

@@ -64,6 +64,7 @@ def test_discarded_groups_stay_in_the_log_but_not_in_the_curves(trained):
     assert list(first.groupby("step")["reward"].mean()) == pytest.approx(curve["reward"], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_resumed_run_draws_the_same_rows(trained, tmp_path):
     half = trained / f"checkpoint-{HALF}"
     resumed = run(tmp_path / "resumed", STEPS, "--resume-from-checkpoint", half)

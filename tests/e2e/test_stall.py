@@ -17,6 +17,7 @@ LINE = (
 )
 RANKS = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 calls = []
+pytestmark = pytest.mark.slow  # tests/training/test_stall.py tests the watchdog without a training
 
 
 def hangs_later(prompts, completions, **_):
@@ -69,7 +70,6 @@ def test_hang_that_keeps_the_gil_ends_with_its_stacks(ran):
     assert "Timeout (0:00:06)!" in log and "re/__init__.py" in log
 
 
-@pytest.mark.slow
 def test_stopped_rank_is_named_and_killed(tmp_path):
     done = run(tmp_path, *RANKS)
     sign = r"rank 1 \(process \d+, stopped\) in: training step, scoring, late"
@@ -78,7 +78,6 @@ def test_stopped_rank_is_named_and_killed(tmp_path):
     assert not list(tmp_path.glob("axolotl-grpo-*"))
 
 
-@pytest.mark.slow
 def test_grpo_train_ends_with_that_line_alone(tmp_path):
     reward = f"{__name__}.{hangs_later.__name__}"
     keys = {"trl__reward_funcs": [reward], "grpo_reward_isolation": "inline", "grpo_held_out_rows": None}

@@ -290,7 +290,7 @@ def test_output_of_rewards_is_capped_for_each_batch(guard, capfd, isolation):
     for _ in range(2):
         guard("prints_a_lot", isolation).score_list([{}] * 3, ["a"] * 3)
         printed = "".join(capfd.readouterr())
-        assert printed.startswith("the first line of a") and len(printed) < 11_000
+        assert printed.startswith("the first line of") and len(printed) < 11_000  # of one of several processes
         assert "the rewards printed 290,057 characters more, which are left out." in printed
 
 

@@ -58,7 +58,8 @@ FAST = (
     "train configs/quickstart.yaml --dry-run",
 )
 # They need the network, or judge this machine.
-NOT_RUN = ("fetch smollm2", "doctor", "stats --data", "convert")  # tests/e2e/test_convert.py has recipes
+# tests/e2e/test_convert.py has recipes, and tests/commands has runs of several seeds.
+NOT_RUN = ("fetch smollm2", "doctor", "stats --data", "convert", "eval --runs")
 ROWS = [{"question": f"{n} + 1?", "answer": f"{n + 1}"} for n in range(8)]
 
 

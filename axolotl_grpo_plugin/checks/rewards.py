@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from math import inf
 
 from axolotl_grpo_plugin.config import Config, mapping_of, number_of
@@ -118,8 +119,10 @@ def functions_in(cfg: Config) -> Iterator[tuple[str, str, BaseReward]]:
 
 def check_stop_at(cfg: Config) -> Findings:
     """Check that the share of `grpo_stop_at` exists: the first reward function must say which answers are right."""
-    for number, (where, _, function) in enumerate(functions_in(cfg)):
-        if cfg.grpo_stop_at and number == 0 and function.highest is None:
+    if not cfg.grpo_stop_at:
+        return
+    for where, _, function in islice(functions_in(cfg), 1):
+        if function.highest is None:
             yield fault(
                 "no-range",
                 "grpo_stop_at",

@@ -9,10 +9,9 @@ import subprocess
 import sys
 
 import pytest
-import yaml
 
 from tests.conftest import invoke, write_rows
-from tests.e2e.conftest import ROOT, environment
+from tests.e2e.conftest import ROOT, environment, shipped_config, write
 from tests.viewer.data import write_run
 
 GSM8K = [{"question": f"{n} + 1?", "answer": f"{n} + 1 = {n + 1}\n#### {n + 1}"} for n in range(20)]
@@ -131,20 +130,8 @@ def inside(folder, monkeypatch):
 
 def write_config(folder, changes, name="c.yaml"):
     """Write the quickstart for a user's rows, with changes. The value None removes a key."""
-    config = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())
-    config |= {"test_datasets": None, "grpo_held_out_rows": None, "output_dir": "./new"}
-    config["datasets"] = [
-        {"path": "rows.jsonl", "ds_type": "json", "split": "train", "type": "axolotl_grpo_plugin.gsm8k"}
-    ]
-    config["trl"]["reward_funcs"] = [CORRECT]
-    for key, value in changes.items():
-        outer, _, inner = key.partition("__")
-        if inner:
-            config[outer][inner] = value
-        else:
-            config[outer] = value
-    kept = {key: value for key, value in config.items() if value is not None}
-    (folder / name).write_text(yaml.safe_dump(kept))
+    own = {"test_datasets": None, "grpo_held_out_rows": None, "output_dir": "./new", "trl__reward_funcs": [CORRECT]}
+    write(folder, shipped_config(**{**own, **dataset(), **changes})).rename(folder / name)
 
 
 def dataset(**changes):
